@@ -1,0 +1,1 @@
+"""`tb-cli`: the chain, its markets and its members from a shell."""

@@ -1,0 +1,1 @@
+"""Typed clients of the gRPC services: deadlines on every call, failover over endpoints, refusals by name."""

@@ -1,0 +1,1 @@
+"""gRPC servers: the shell that every role runs, and thin servicers that translate."""

@@ -1,0 +1,1 @@
+"""The explorer: follows the chain, keeps what people look for in SQL, shows it as pages and JSON."""

@@ -1,0 +1,1 @@
+"""What a process measures, and the page on which it can be read."""

@@ -1,0 +1,1 @@
+"""Checks of the charts that need no cluster: `python -m tools.charts`."""
