@@ -59,8 +59,9 @@ class Shell:
         return str(path)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shell(tmp_path_factory) -> Iterator[Shell]:
+    """A chain for each file: what one file registers would take the jobs that another one posts."""
     folder = tmp_path_factory.mktemp("cli")
     command = [sys.executable, "-m", "support.serve"]
     with subprocess.Popen(
