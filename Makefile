@@ -55,8 +55,8 @@ sim: .venv/.dev ## a whole network in one process, from a seed
 bench: .venv/.dev ## the benchmark table
 	@$(PY) -m bench
 
-bench-proving: .venv/.dev ## proving and verifying beside the twin and arkworks
-	@$(PY) -m theblock_kernels && $(PY) -m bench.proving
+bench-proving: .venv/.dev ## proving and verifying beside the twin, arkworks, gnark-crypto, snarkjs and groth16py
+	@tools/peers.sh && $(PY) -m theblock_kernels && $(PY) -m bench.proving
 
 bench-device: .venv/.dev ## proving on a CUDA device, where there is one
 	@$(PY) -m theblock_kernels && $(PY) -m bench.device

@@ -69,6 +69,7 @@ _DECLARATIONS = """
     void tb_verifying_key_free(VerifyingKey *key);
     int tb_holds(const VerifyingKey *key, const void *proofs, const void *weights, size_t count, const void *inputs);
     void tb_repeat_mul(int field, size_t count, void *value);
+    int tb_repeat_mul_lanes(size_t count, void *value);
     int tb_repeat_transform(int power, size_t count);
     void tb_repeat_add(size_t count, void *point);
 """

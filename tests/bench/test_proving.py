@@ -23,8 +23,12 @@ def test_gate_takes_the_fastest_back_end_and_says_what_is_short_or_was_not_measu
     )
 
     assert told == [
-        "gate at 2^16: prove at least 3 x arkworks: 3.10: met",
-        "gate at 2^16: prove at least 10 x snarkjs: not measured",
-        "gate at 2^16: msm at least 2 x gnark-crypto: 1.90: short",
-        "gate at 2^16: ntt at least 1.5 x gnark-crypto: not measured",
+        "gate: prove_2^16 at least 3 x arkworks: 3.10: met",
+        "gate: prove_2^16 at least 10 x snarkjs: not measured",
+        "gate: prove_2^16 at least 0.952 x the kernels alone: not measured",
+        "gate: prove_2^16.adx at least 0.8 x arkworks: 1.55: met",
+        "gate: msm_2^16 at least 2 x gnark-crypto: 1.90: short",
+        "gate: ntt_2^16 at least 1.5 x gnark-crypto: not measured",
+        "gate: verify at least 1 x arkworks: not measured",
+        "gate: verify_batch at least 4 x one by one: not measured",
     ]

@@ -30,9 +30,14 @@ def test_a_program_is_remembered_until_it_is_stopped(layout):
         os.kill(pid, 0)
 
 
-def test_a_program_that_ended_by_itself_is_not_alive(layout):
-    processes.start(layout, "ends", [sys.executable, "-c", "print('said this')"])
+def test_a_program_that_ended_by_itself_is_not_alive(layout, tmp_path):
+    # It ends when it is told to: before it is remembered, its end would be a refusal to start.
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    processes.start(layout, "ends", [sys.executable, "-c", f"open({str(told)!r}).read(); print('said this')"])
+    assert processes.is_alive(layout, "ends")
 
+    told.write_text("end")
     wait("it ends", lambda: not processes.is_alive(layout, "ends"), limit_seconds=20)
     assert "said this" in processes.tail(layout, "ends")
 

@@ -62,9 +62,9 @@ def check_shape(witness: Sequence[int], wire_count: int) -> None:
         raise InvalidRecord("snark.witness_length", length=len(witness), wires=wire_count)
     if witness[0] != 1:
         raise InvalidRecord("snark.witness_one")
-    for wire, value in enumerate(witness):
-        if not 0 <= value < R:
-            raise InvalidRecord("snark.witness_range", wire=wire)
+    if min(witness) < 0 or max(witness) >= R:
+        wire = next(wire for wire, value in enumerate(witness) if not 0 <= value < R)
+        raise InvalidRecord("snark.witness_range", wire=wire)
 
 
 def check_witness(system: R1cs, witness: Sequence[int]) -> None:
