@@ -168,9 +168,8 @@ def _run_proofs(power: int, threads: int, others: Sequence[Library]) -> Iterator
         assert prover.make_proof(usable, witness, r=5, s=7) == prover.make_proof(slow, witness, r=5, s=7)
     name = native.back_end()
     made = _figure(f"prove_2^{power}.{name}", took, MILLI, "ms", twin, f"prove_{power}", "from Python, witness ready")
-    yield replace(
-        made, peers=(*made.peers, *_time_provers_of_files(usable, witness, threads), Peer(NATIVE, without_python / MILLI))
-    )
+    others_made = tuple(_time_provers_of_files(usable, witness, threads))
+    yield replace(made, peers=(*made.peers, *others_made, Peer(NATIVE, without_python / MILLI)))
     yield _figure(
         f"prove_checked_2^{power}.{name}", checked, MILLI, "ms", None, "", "encoded, decoded and verified too"
     )
