@@ -282,7 +282,7 @@ def test_up_of_a_running_cluster_changes_nothing(cluster, self_built):
     assert clusters.look(cluster.layout.name) == before
 
 
-def test_a_second_node_joins_and_taking_the_cluster_down_leaves_nothing(self_built):
+def test_a_second_node_joins_and_taking_the_cluster_down_leaves_nothing(self_built, cluster):
     name = "gone"
     layout = layout_of(name)
     mounts_before = Path("/proc/self/mountinfo").read_text()
@@ -313,6 +313,7 @@ def test_a_second_node_joins_and_taking_the_cluster_down_leaves_nothing(self_bui
     assert Path("/proc/self/mountinfo").read_text() == mounts_before
     assert _processes_that_mention(str(layout.state)) + _processes_that_mention(str(layout.run)) == []
     assert not layout.output.exists()
+    assert all(path.is_dir() for path in nodes.FIXED.values()), "the other cluster has its mounts over them"
 
 
 def test_what_does_not_come_up_is_taken_away_and_its_logs_are_kept(self_built, monkeypatch):

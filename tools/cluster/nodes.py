@@ -16,6 +16,7 @@ from pathlib import Path
 
 import yaml
 
+from tools.cluster import layout as layouts
 from tools.cluster import network, processes
 from tools.cluster.console import ClusterError, run, wait
 from tools.cluster.control import Credentials
@@ -144,7 +145,12 @@ def remove(layout: Layout, node: Node) -> None:
 
 
 def remove_fixed() -> None:
-    """Take away the empty folders that were made to mount over."""
+    """Take away the empty folders that were made to mount over, once no cluster is left.
+
+    A folder that goes takes along what other nodes have mounted over it, in whichever namespace.
+    """
+    if layouts.STATE_ROOT.is_dir() and any(layouts.STATE_ROOT.iterdir()):
+        return
     for path in FIXED.values():
         with suppress(OSError):  # It is not empty, so it is somebody's.
             path.rmdir()

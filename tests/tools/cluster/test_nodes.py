@@ -63,3 +63,18 @@ def test_state_with_something_mounted_in_it_is_not_deleted(node, monkeypatch):
 def test_mounts_are_found_below_a_folder_and_not_beside_it():
     assert nodes.mounts_below(Path("/proc"))[-1] == "/proc"
     assert nodes.mounts_below(Path("/proc-of-somebody-else")) == []
+
+
+def test_folders_that_nodes_mount_over_stay_until_the_last_cluster_went(node, tmp_path, monkeypatch):
+    monkeypatch.setattr(nodes, "FIXED", {"kubelet": tmp_path / "kubelet", "cni": tmp_path / "cni"})
+    for path in nodes.FIXED.values():
+        path.mkdir()
+    other = layouts.layout_of("other")
+    other.state.mkdir(parents=True)
+
+    nodes.remove_fixed()
+    assert all(path.is_dir() for path in nodes.FIXED.values())
+
+    other.state.rmdir()
+    nodes.remove_fixed()
+    assert not any(path.exists() for path in nodes.FIXED.values())
