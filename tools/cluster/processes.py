@@ -134,13 +134,15 @@ def _log(layout: Layout, name: str) -> Path:
 
 
 def _started(pid: int) -> int | None:
-    """When the process started; None if there is none, or if it ended and nobody has asked for its exit code yet."""
-    with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+    """When the process started; None if there is none, or if it ended, and then a child of ours is gone for good."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The name, in parentheses, may itself hold spaces and parentheses.
     fields = text.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else int(fields[19])
+    if fields[0] != "Z":
+        return int(fields[19])
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    return None
